@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import io
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -63,13 +64,17 @@ class Model:
         turns = fold_system(messages) if self.folds_system else list(messages)
         return _render(self.tokenizer, turns)
 
+    def tokens(self, prompt: str) -> list[int]:
+        """A rendered prompt's token ids."""
+        return self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+
     def encode(self, prompts: Sequence[str]) -> intervene.Inputs:
         """Prompts as ``input_ids``, ``attention_mask`` and ``position_ids``, each (batch, position), left-padded.
 
         A row is padded with its own first token: masked for attention, and nothing new for the penalties that read a
         row's tokens, so that a reply does not depend on what it is batched with.
         """
-        rows = [self.tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
+        rows = [self.tokens(prompt) for prompt in prompts]
         width = max(map(len, rows))
         ids = torch.tensor([[row[0]] * (width - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -287,7 +292,8 @@ def _quiet() -> Iterator[None]:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):  # the GGUF reader's bar heeds no switch
+            yield
     finally:
         transformers_logging.set_verbosity(level)
         if bars:

@@ -50,7 +50,7 @@ class Sample:
     @property
     def text(self) -> str:
         """The user's message (method, "Terms"): scenario, newline, event."""
-        return f"{self.scenario}\n{self.event}"
+        return f"{self.scenario}\n{self.event}" if self.event else self.scenario
 
 
 @dataclass(frozen=True, eq=False)

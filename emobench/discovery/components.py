@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from emobench import intervene
-from emobench.discovery.directions import Means, elicit
+from emobench.discovery.directions import Means, elicitation_batches
 from emobench.models import Model
 from emobench.sites import weight
 from emobench.types import EMOTIONS, Sample
@@ -45,16 +45,15 @@ def head_importances(
     """
     v = means.direction("resid_mid").to(model.device, model.dtype)
     total = torch.zeros(len(EMOTIONS), model.sites.n_layers, model.sites.n_heads, dtype=torch.float64)
-    for start in range(0, len(groups), batch_groups):
-        batch = groups[start : start + batch_groups]
-        seen = intervene.record(model, elicit(model, batch), ("z", "attn_out", "resid_mid"))
+    for count, inputs in elicitation_batches(model, groups, batch_groups):
+        seen = intervene.record(model, inputs, ("z", "attn_out", "resid_mid"))
         for layer in range(model.sites.n_layers):
-            target = v[:, layer].repeat(len(batch), 1)
+            target = v[:, layer].repeat(count, 1)
             loss = _masking_effect(
                 model, layer, seen["z"][:, layer], seen["attn_out"][:, layer], seen["resid_mid"][:, layer], target
             )
-            total[:, layer] += loss.double().cpu().unflatten(0, (len(batch), len(EMOTIONS))).sum(0)
-        on_groups(len(batch))
+            total[:, layer] += loss.double().cpu().unflatten(0, (count, len(EMOTIONS))).sum(0)
+        on_groups(count)
     return total / len(groups)
 
 

@@ -1,0 +1,32 @@
+"""One message, answered without control and under a controller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from emobench.controllers import Named, Setting
+from emobench.discovery.artifact import artifact_for
+from emobench.generate import generate_batch, plan_batches
+from emobench.models import Model
+from emobench.prompts import neutral_messages
+from emobench.types import Control, Decoding, Sample
+
+
+def replies(
+    model: Model, text: str, named: Named, emotions: Sequence[str], decoding: Decoding, artifact: Path | None
+) -> tuple[str, dict[str, str]]:
+    """(the uncontrolled reply, the controlled one by emotion), decoded in the same way."""
+    samples = [Sample(text, "", "neutral", emotion, "", emotion) for emotion in emotions]
+    setting = Setting(named.name, model.sites.n_layers, model.sites.d_model, 0, lambda: artifact_for(model, artifact))
+    plain = _answers(model, samples[:1], lambda sample: Control(neutral_messages(sample)), decoding)
+    controlled = _answers(model, samples, lambda sample: named.instance.control(sample, setting), decoding)
+    return plain[emotions[0]], controlled
+
+
+def _answers(model: Model, samples: Sequence[Sample], control_of, decoding: Decoding) -> dict[str, str]:
+    answers = {}
+    for batch in plan_batches(model, samples, control_of, len(samples)):
+        for job, generation in zip(batch, generate_batch(model, batch, control_of, decoding), strict=True):
+            answers |= {sample.target: generation.text for sample in job.samples}
+    return answers
