@@ -30,7 +30,8 @@ ArtifactOption = Annotated[
 ]
 ClassifierOption = Annotated[str, typer.Option(help="See `emobench ls classifiers`.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="A parameter, as circuit.strength=3; repeatable.", metavar="NAME=VALUE")
+    list[str] | None,
+    typer.Option("--set", help="A parameter, as circuit.strength=3; repeatable.", metavar="NAME=VALUE"),
 ]
 LimitOption = Annotated[
     int | None, typer.Option(help="Only this many scenarios (18 replies each), taken in turn from each theme.")
@@ -180,7 +181,9 @@ def discover(
     dtype: DtypeOption = "auto",
     device: DeviceOption = "auto",
     limit: LimitOption = None,
-    budget: Annotated[int | None, typer.Option(help="Components of the circuit; scaled to the model if left out.")] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="Components of the circuit; scaled to the model if left out.")
+    ] = None,
     batch_groups: Annotated[int, typer.Option(min=1, help="Groups (six prompts each) recorded at once.")] = 8,
     out: Annotated[Path | None, typer.Option(help="Output folder; artifacts/<model> if left out.")] = None,
 ) -> None:
@@ -197,7 +200,8 @@ def discover(
     folder = out or Path("artifacts") / lm.name
     artifact.save_artifact(folder, about, tensors)
     kept = about["config"]["budget_by_kind"]
-    typer.echo(f"{kept['neurons']} neurons and {kept['heads']} heads an emotion, from {about['data']['groups']} groups: {folder}")
+    circuit = f"{kept['neurons']} neurons and {kept['heads']} heads an emotion"
+    typer.echo(f"{circuit}, from {about['data']['groups']} groups: {folder}")
 
 
 @app.command(

@@ -9,7 +9,6 @@ from emobench import intervene
 from emobench.models import Model
 from emobench.types import Control, Decoding, Sample
 
-
 ControlOf = Callable[[Sample], Control]
 
 
@@ -34,9 +33,7 @@ class Generation:
     ended: bool
 
 
-def plan_batches(
-    model: Model, samples: Iterable[Sample], control_of: ControlOf, batch_size: int
-) -> list[list[Job]]:
+def plan_batches(model: Model, samples: Iterable[Sample], control_of: ControlOf, batch_size: int) -> list[list[Job]]:
     """Batches of jobs, longest prompts first, so that the first batch shows what fits in memory.
 
     A batch mixes emotions. The plan depends on nothing but its arguments; resuming relies on it. Edits are not kept:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
+from nnsight.intervention.interleaver import OutOfOrderError
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from emobench.types import SITES, Addition, Decoding, Site
+from emobench.types import SITES, Addition, Decoding, Site, UserError
 
 if TYPE_CHECKING:
     from emobench.models import Model
@@ -46,6 +47,9 @@ def record(
 
     ``resid_post`` of the last layer is read after the final norm, as Hugging Face's ``hidden_states[-1]`` and the
     paper's code do (method, "Terms").
+
+    Raises:
+        UserError: the model reaches the sites in another order than `SITES`.
     """
     ordered = [site for site in SITES if site in sites]
     traced, last = _traced(model), model.sites.n_layers - 1
@@ -59,13 +63,19 @@ def record(
         for layer in range(last + 1)
     ]
     kept: list[list[Tensor]] = []
-    with traced.trace(inputs) as tracer:
-        for layer_places in places:
-            row = []
-            for path, side in layer_places:
-                row.append(getattr(_envoy(traced, path), side)[:, -1].clone().save())
-            kept.append(row)
-        tracer.stop()
+    try:
+        with traced.trace(inputs) as tracer:
+            for layer_places in places:
+                row = []
+                for path, side in layer_places:
+                    row.append(getattr(_envoy(traced, path), side)[:, -1].clone().save())
+                kept.append(row)
+            tracer.stop()
+    except OutOfOrderError as error:
+        raise UserError(
+            f"{model.name} ({type(model.hf).__name__}) runs its modules in another order than its entry in "
+            f"emobench/sites.py says ({error}); mend the entry, or use a model of another architecture."
+        ) from error
     return {site: torch.stack([row[i] for row in kept], dim=1) for i, site in enumerate(ordered)}
 
 

@@ -28,13 +28,16 @@ def _classifiers() -> str:
 def _models() -> str:
     from emobench.sites import ARCHITECTURES
 
-    return _list(
-        [
-            ("(left out)", "the embedded SmolLM2-135M-Instruct, 30 layers; runs offline on a laptop"),
-            ("FOLDER, FILE.gguf", "a model on this machine"),
-            ("OWNER/NAME", "a model on the Hugging Face hub"),
-        ]
-    ) + f"\n\nKnown structures (model types): {', '.join(ARCHITECTURES)}."
+    return (
+        _list(
+            [
+                ("(left out)", "the embedded SmolLM2-135M-Instruct, 30 layers; runs offline on a laptop"),
+                ("FOLDER, FILE.gguf", "a model on this machine"),
+                ("OWNER/NAME", "a model on the Hugging Face hub"),
+            ]
+        )
+        + f"\n\nKnown structures (model types): {', '.join(ARCHITECTURES)}."
+    )
 
 
 LISTS: dict[str, Callable[[], str]] = {

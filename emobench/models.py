@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import importlib.util
 import io
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -117,7 +116,7 @@ def load_model(
     where = _device(device)
     if dtype not in DTYPES:
         raise UserError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}.")
-    numbers = (("auto" if where.type == "cuda" else "float32") if dtype == "auto" else dtype)
+    numbers = ("auto" if where.type == "cuda" else "float32") if dtype == "auto" else dtype
     name, folder, digest, revision = _locate(source, revision)
     tokenizer, hf = _read(folder, revision, numbers, source or name)
     hf = hf.to(where).eval()
@@ -223,7 +222,9 @@ def _read(folder: str, revision: str | None, dtype: str, source: str) -> tuple[A
             return tokenizer, AutoModelForCausalLM.from_pretrained(folder, revision=revision, dtype=dtype)
         except (OSError, ValueError) as error:
             if Path(folder).is_dir():
-                raise UserError(f"{source} cannot be loaded as a causal language model: {_first_line(error)}") from error
+                raise UserError(
+                    f"{source} cannot be loaded as a causal language model: {_first_line(error)}"
+                ) from error
             raise UserError(
                 f"the hub model {source!r} cannot be loaded: it is not in the local cache and the hub cannot be "
                 f"reached, or it does not exist ({_first_line(error)}). Go online, check the name and your access, or "
@@ -250,7 +251,7 @@ def weights_hash(folder: Path) -> str:
         raise UserError(f"{folder} holds no weights (*.safetensors or *.bin); check the path.")
     total = hashlib.sha256()
     for file in files:
-        blob = os.path.basename(os.path.realpath(file))
+        blob = file.resolve().name
         total.update(f"{file.name} {blob if len(blob) == 64 else file_hash(file)}\n".encode())
     return total.hexdigest()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from emobench.controllers import Named, Setting
 from emobench.discovery.artifact import artifact_for
-from emobench.generate import generate_batch, plan_batches
+from emobench.generate import ControlOf, generate_batch, plan_batches
 from emobench.models import Model
 from emobench.prompts import neutral_messages
 from emobench.types import Control, Decoding, Sample
@@ -24,8 +24,8 @@ def replies(
     return plain[emotions[0]], controlled
 
 
-def _answers(model: Model, samples: Sequence[Sample], control_of, decoding: Decoding) -> dict[str, str]:
-    answers = {}
+def _answers(model: Model, samples: Sequence[Sample], control_of: ControlOf, decoding: Decoding) -> dict[str, str]:
+    answers: dict[str, str] = {}
     for batch in plan_batches(model, samples, control_of, len(samples)):
         for job, generation in zip(batch, generate_batch(model, batch, control_of, decoding), strict=True):
             answers |= {sample.target: generation.text for sample in job.samples}

@@ -79,7 +79,9 @@ def load_task(name: str) -> Task:
     path = known.get(name, Path(name))
     if not path.is_file():
         if path.suffix == ".jsonl" or "/" in name:
-            raise UserError(f"there is no task file {name}; give a JSONL in the SEV format or one of {', '.join(known)}.")
+            raise UserError(
+                f"there is no task file {name}; give a JSONL in the SEV format or one of {', '.join(known)}."
+            )
         raise unknown("task", name, known, "or give the path of a JSONL file in the SEV format")
     return Task(path.stem, path, file_hash(path), read_records(path))
 
@@ -92,9 +94,7 @@ def load_sev(split: str) -> Dataset:
         raise unknown("split", split, splits())
     task = load_task(split)
     text = Value("string")
-    features = Features(
-        {"theme": text, "scenario": text, "event": {valence: text for valence in VALENCES}, "skeleton_id": text}
-    )
+    features = Features({"theme": text, "scenario": text, "event": dict.fromkeys(VALENCES, text), "skeleton_id": text})
     rows = Dataset.from_list([vars(record) for record in task.records], features=features, split=split)
     rows._fingerprint = task.hash[:16]
     return rows

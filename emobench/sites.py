@@ -68,14 +68,15 @@ class Sites:
     def locate(self, site: Site, layer: int) -> tuple[str, Literal["input", "output"]]:
         """The module path and the side of it at which ``site`` of ``layer`` is read."""
         a, base = self.architecture, f"{self.architecture.layers}.{layer}"
-        return {
+        places: dict[Site, tuple[str, Literal["input", "output"]]] = {
             "z": (f"{base}.{a.o_proj}", "input"),
             "attn_out": (f"{base}.{a.o_proj}", "output"),
             "resid_mid": (f"{base}.{a.mid_norm}", "input"),
             "a": (f"{base}.{a.down_proj}", "input"),
             "mlp_out": (f"{base}.{a.down_proj}", "output"),
             "resid_post": (base, "output"),
-        }[site]
+        }
+        return places[site]
 
     def module(self, path: str) -> nn.Module:
         return self.root.get_submodule(path)

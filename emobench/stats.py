@@ -20,9 +20,7 @@ def expression(verdicts: Sequence[Verdict], targets: Sequence[str], clusters: Se
     reached, say) is left out and counted in ``unscored``.
     """
     kept = [i for i, v in enumerate(verdicts) if v.unscored in (None, DEGENERATE)]
-    value, low, high = clustered_share(
-        [verdicts[i].label == targets[i] for i in kept], [clusters[i] for i in kept]
-    )
+    value, low, high = clustered_share([verdicts[i].label == targets[i] for i in kept], [clusters[i] for i in kept])
     return Score(
         value=value,
         low=low,

@@ -31,7 +31,7 @@ def tune(
     seed: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Evaluate every strength of the controller's grid; per emotion take the one that expresses most, the least on ties.
+    """Evaluate the controller's grid; for each emotion take the strength that expresses most, the least on ties.
 
     The replies are kept under ``out`` as in any run, so an interrupted search goes on. The choice and the curve it
     rests on are written to the artifact's ``strengths.json``.

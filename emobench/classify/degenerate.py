@@ -21,18 +21,21 @@ MAX_REPEATED = 0.35
 LONG = 10
 
 FUNCTION_WORDS = frozenset(
-    """a about above across after again against all almost along already also although always am among an and another
-    any anyone anything are aren't around as at away back be because been before behind being below between both but by
-    can can't cannot could couldn't did didn't do does doesn't doing don't down during each either else enough even ever
-    every everyone everything for from further get gets getting give go goes going got had hadn't has hasn't have
-    haven't having he her here hers herself him himself his how however i i'd i'll i'm i've if in into is isn't it it's
-    its itself just know let let's like made make makes making many may maybe me might mine more most much must my
-    myself need never no nobody none nor not nothing now of off on once one only onto or other our ours ourselves out
-    over own perhaps quite rather really shall she should shouldn't since so some someone something still such take than
-    that that's the their theirs them themselves then there there's these they they're thing things this those though
-    through thus to together too toward towards under unless until up upon us very was wasn't way we we'll we're we've
-    well were weren't what what's whatever when where whether which while who whole whom whose why will with within
-    without won't would wouldn't yes yet you you'd you'll you're you've your yours yourself""".split()
+    """
+    a about above across after again against all almost along already also although always am among an and
+    another any anyone anything are aren't around as at away back be because been before behind being below
+    between both but by can can't cannot could couldn't did didn't do does doesn't doing don't down during each
+    either else enough even ever every everyone everything for from further get gets getting give go goes going
+    got had hadn't has hasn't have haven't having he her here hers herself him himself his how however i i'd
+    i'll i'm i've if in into is isn't it it's its itself just know let let's like made make makes making many
+    may maybe me might mine more most much must my myself need never no nobody none nor not nothing now of off
+    on once one only onto or other our ours ourselves out over own perhaps quite rather really shall she should
+    shouldn't since so some someone something still such take than that that's the their theirs them themselves
+    then there there's these they they're thing things this those though through thus to together too toward
+    towards under unless until up upon us very was wasn't way we we'll we're we've well were weren't what what's
+    whatever when where whether which while who whole whom whose why will with within without won't would
+    wouldn't yes yet you you'd you'll you're you've your yours yourself
+    """.split()  # noqa: SIM905 - readable as prose
 )
 
 

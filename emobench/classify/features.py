@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ def _encoder() -> tuple[Any, Any]:
 
     spec = importlib.util.find_spec(ENCODER_PACKAGE)
     if spec is not None and spec.origin is not None:
-        source = next(str(path.parent) for path in Path(spec.origin).parent.rglob("config.json")
-                      if (path.parent / "tokenizer.json").exists())
+        source = next(
+            str(path.parent)
+            for path in Path(spec.origin).parent.rglob("config.json")
+            if (path.parent / "tokenizer.json").exists()
+        )
     else:
         source = ENCODER_HUB_ID
     bars = logging.is_progress_bar_enabled()
@@ -71,7 +75,7 @@ def ngrams(texts: Sequence[str]) -> Float[np.ndarray, "text bucket"]:
     result = np.zeros((len(texts), BUCKETS), dtype=np.float32)
     for row, text in enumerate(texts):
         tokens = re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*|[!?…]", text.lower().replace("’", "'"))
-        for gram in {*tokens, *(f"{a} {b}" for a, b in zip(tokens, tokens[1:], strict=False))}:
+        for gram in {*tokens, *(f"{a} {b}" for a, b in pairwise(tokens))}:
             result[row, zlib.crc32(gram.encode()) % BUCKETS] = 1
     norms = np.linalg.norm(result, axis=1, keepdims=True)
     return result / np.maximum(norms, 1)

@@ -53,8 +53,14 @@ def main() -> None:
     predicted = cross_validate(x, y, np.array([row["theme"] for row in rows]))
     head = fit(x, y)
     save_file(
-        {"coefficients": head.coef_.astype(np.float32), "intercepts": head.intercept_.astype(np.float32)}, WEIGHTS
+        {
+            # in C order: safetensors writes the memory as it lies
+            "coefficients": np.ascontiguousarray(head.coef_, dtype=np.float32),
+            "intercepts": np.ascontiguousarray(head.intercept_, dtype=np.float32),
+        },
+        WEIGHTS,
     )
+    accuracy = round(float((predicted == y).mean()), 4)
     card = {
         "corpus": {path.name: file_hash(path) for path in sorted(CORPUS.glob("*.jsonl"))},
         "rows": len(rows),
@@ -62,13 +68,13 @@ def main() -> None:
         "cross_validation": {
             "folds": FOLDS,
             "left_out": "whole themes",
-            "accuracy": round(float((predicted == y).mean()), 4),
+            "accuracy": accuracy,
             "labels": list(LABELS),
             "confusion": confusion_matrix(y, predicted).tolist(),
         },
     }
     CARD.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    print(f"{len(rows)} replies; accuracy on themes left out: {card['cross_validation']['accuracy']:.3f}")
+    print(f"{len(rows)} replies; accuracy on themes left out: {accuracy:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """The circuit artifact: what discovery found in one model, as safetensors and JSON.
 
-    DIR/artifact.json        format, model, data, configuration, versions, selected neurons and heads
-    DIR/tensors.safetensors  float32, emotions in the order of EMOTIONS:
-        direction.resid_mid, direction.resid_post   (emotion, layer, d_model)  unit vectors, stage 2
-        difference.z                                (emotion, layer, H * d_head)  stage 5
-        difference.a                                (emotion, layer, d_mlp)
-        applied.attn_out = W_O (Δz on the selected heads)       (emotion, layer, d_model)  stage 9
-        applied.mlp_out  = W_down (Δa on the selected neurons)  (emotion, layer, d_model)
-        sigma.resid_mid, sigma.resid_post           (layer,)  stage 6
-    DIR/strengths.json       by controller, the strengths chosen on validation and the evidence; added by tuning
+DIR/artifact.json        format, model, data, configuration, versions, selected neurons and heads
+DIR/tensors.safetensors  float32, emotions in the order of EMOTIONS:
+    direction.resid_mid, direction.resid_post   (emotion, layer, d_model)  unit vectors, stage 2
+    difference.z                                (emotion, layer, H * d_head)  stage 5
+    difference.a                                (emotion, layer, d_mlp)
+    applied.attn_out = W_O (Δz on the selected heads)       (emotion, layer, d_model)  stage 9
+    applied.mlp_out  = W_down (Δa on the selected neurons)  (emotion, layer, d_model)
+    sigma.resid_mid, sigma.resid_post           (layer,)  stage 6
+DIR/strengths.json       by controller, the strengths chosen on validation and the evidence; added by tuning
 """
 
 from __future__ import annotations
@@ -150,13 +150,17 @@ def load_artifact(path: Path) -> Artifact:
         tuned = path / "strengths.json"
         strengths = json.loads(tuned.read_text(encoding="utf-8")) if tuned.is_file() else {}
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path} is not a circuit artifact (no artifact.json with tensors.safetensors); "
-                        "make one with `emobench discover`.") from None
+        raise UserError(
+            f"{path} is not a circuit artifact (no artifact.json with tensors.safetensors); "
+            "make one with `emobench discover`."
+        ) from None
     except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
         raise UserError(f"the artifact {path} is damaged ({error}); make it again with `emobench discover`.") from error
     if about.get("format") != FORMAT:
-        raise UserError(f"the artifact {path} has format {about.get('format')}, this emobench reads {FORMAT}; "
-                        "make it again with `emobench discover`.")
+        raise UserError(
+            f"the artifact {path} has format {about.get('format')}, this emobench reads {FORMAT}; "
+            "make it again with `emobench discover`."
+        )
     files = (path / "artifact.json", path / "tensors.safetensors")
     digest = hashlib.sha256("".join(map(file_hash, files)).encode()).hexdigest()
     return Artifact(path, about, tensors, strengths, digest)

@@ -61,7 +61,7 @@ def allocate(budget: int, importance: Sequence[float], available: int, first: in
     shares = rest * weights
     extra = np.minimum(np.floor(shares).astype(int), max(cap - base, 0))
     by_remainder = np.argsort(-(shares - np.floor(shares)), kind="stable")
-    while extra.sum() < rest and (open_ := [l for l in by_remainder if base + extra[l] < max(cap, base + 1)]):
+    while extra.sum() < rest and (open_ := [i for i in by_remainder if base + extra[i] < max(cap, base + 1)]):
         for layer in open_[: rest - int(extra.sum())]:
             extra[layer] += 1
     plan = base + extra

@@ -1,0 +1,5 @@
+"""``python -m emobench`` is the command ``emobench``."""
+
+from emobench.cli import main
+
+main()
