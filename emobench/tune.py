@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from emobench.classify import Classifier
-from emobench.controllers import load_controller, strength_grid
+from emobench.controllers import load_controller, tuning_grid
 from emobench.discovery.artifact import Artifact
 from emobench.evaluation import evaluate
 from emobench.models import Model
 from emobench.progress import Progress
 from emobench.runs import writing
 from emobench.sev import Task
-from emobench.types import EMOTIONS, Decoding, UserError
+from emobench.types import EMOTIONS, Decoding
 
 
 def tune(
@@ -39,9 +39,7 @@ def tune(
     Raises:
         UserError: the controller has no strength to choose.
     """
-    grid = strength_grid(type(load_controller(controller).instance))
-    if grid is None:
-        raise UserError(f"the controller {controller} has no strength, so there is nothing to tune.")
+    grid = tuning_grid(controller)
     candidates = {strength: load_controller(controller, {"strength": str(strength)}) for strength in grid}
     summary = evaluate(
         model,

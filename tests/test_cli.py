@@ -70,7 +70,7 @@ EVALUATE = ("evaluate", "--controller", "none")
         ((*EVALUATE, "--task", "gone.jsonl"), "no task file gone.jsonl"),
         ((*EVALUATE, "--classifier", "bultin"), "unknown classifier 'bultin'; did you mean 'builtin'"),
         ((*EVALUATE, "--limit", "-4"), "at least 1 scenario, not -4"),
-        ((*EVALUATE, "--batch-size", "0"), "0 is not in the range"),
+        ((*EVALUATE, "--batch-size", "0"), "greater than or equal to 1"),
         ((*EVALUATE, "--dtype", "float31"), "unknown dtype 'float31'"),
         ((*EVALUATE, "--device", "tpu"), "unknown device 'tpu'"),
         ((*EVALUATE, "--model", "./nowhere"), "./nowhere is neither a model folder"),
@@ -132,11 +132,15 @@ def test_discover_tune_and_evaluate_follow_on_each_other(cli, tiny_folder, sev_f
     assert code == 0
     assert out.splitlines()[0].split()[-1] == "chosen"
     chosen = json.loads((tmp_path / "artifacts" / tiny_folder("qwen2").name / "strengths.json").read_text())
-    assert set(chosen["circuit"]["chosen"].values()) == {1.0}, "a random model expresses nothing: the least strength"
+    tuned = chosen["circuit"]
+    for emotion, curve in tuned["curve"].items():
+        best = max(curve.values())
+        assert tuned["chosen"][emotion] == min(float(s) for s, value in curve.items() if value == best)
+    assert tuned["task"]["name"] == "two"
     code, _, _ = cli("evaluate", "--controller", "circuit", *model, *short, "--out", "r")
     assert code == 0
     config = json.loads((tmp_path / "r" / "circuit" / "config.json").read_text())
-    assert config["strengths"]["fear"] == {"value": 1.0, "origin": "chosen on two"}
+    assert config["strengths"]["fear"] == {"value": tuned["chosen"]["fear"], "origin": "chosen on two"}
 
 
 def test_say_shows_both_replies_as_they_are(cli, tiny_folder, sev_file):
