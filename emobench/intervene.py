@@ -113,7 +113,7 @@ class _OnStep(StoppingCriteria):
     def __init__(self, callback: Callable[[], None]) -> None:
         self.callback = callback
 
-    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+    def __call__(self, input_ids: Tensor, scores: Tensor | None, **kwargs: Any) -> Tensor:
         self.callback()
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 

@@ -31,10 +31,15 @@ def code_hash() -> str:
     return total.hexdigest()
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Versions of emobench, of Python and of the packages that a result depends on."""
     known = {name: version(name) for name in PACKAGES}
-    return {"emobench": emobench_version(), "code": code_hash(), "python": platform.python_version(), **known}
+    return {"emobench": emobench_version(), "python": platform.python_version(), **known}
+
+
+def versions() -> dict[str, str]:
+    """The package versions, and the hash of emobench's own code."""
+    return {**package_versions(), "code": code_hash()}
 
 
 def hardware() -> dict[str, Any]:

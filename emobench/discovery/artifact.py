@@ -35,7 +35,7 @@ from emobench.resources import file_hash, shipped
 from emobench.sev import Task
 from emobench.sites import weight
 from emobench.types import EMOTIONS, UserError
-from emobench.versions import versions
+from emobench.versions import package_versions
 
 FORMAT = 1
 
@@ -95,7 +95,7 @@ def discover(
             "device": model.device.type,
             "folded_system": model.folds_system,
         },
-        "versions": versions(),
+        "versions": package_versions(),
         "circuit": chosen,
     }
     return about, _tensors(model, means, chosen)
