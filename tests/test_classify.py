@@ -1,7 +1,10 @@
 """The builtin classifier: what it tells apart, and text that is no reply."""
 
+import json
+
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from emobench.classify import load_classifier
 from emobench.classify.degenerate import degeneracy
@@ -82,18 +85,20 @@ def test_the_card_tells_what_was_measured(builtin):
 
 
 def test_published_replies_are_hardly_ever_called_degenerate(shared):
-    import json
-
     rows = [json.loads(line) for line in (shared / "labels" / "prompted_sev.jsonl").read_text().splitlines()]
     assert np.mean([degeneracy(row["text"]) is not None for row in rows]) < 0.005
 
 
-def test_the_verdict_beats_chance_by_far_on_published_replies(builtin, shared):
-    """Measured, never trained on: every tenth prompted reply that the published judge accepted."""
-    import json
+def test_verdicts_agree_with_published_ones_far_beyond_chance(builtin, shared):
+    """Measured, never trained on: every tenth reply, prompted ones that the published judge accepted (chance: 1/6)
+    and steered ones with its yes or no (chance: 0.5)."""
 
     rows = [json.loads(line) for line in (shared / "labels" / "prompted_sev.jsonl").read_text().splitlines()][::10]
     rows = [row for row in rows if row["match"] == 1]
     verdicts = builtin.classify([row["text"] for row in rows])
     six = [max(EMOTIONS, key=v.probabilities.__getitem__) == r["target"] for v, r in zip(verdicts, rows, strict=True)]
-    assert np.mean(six) > 0.75
+    assert np.mean(six) > 0.6
+    rows = [json.loads(line) for line in (shared / "labels" / "steered_half.jsonl").read_text().splitlines()][::10]
+    verdicts = builtin.classify([row["text"] for row in rows])
+    shares = [v.probabilities[r["target"]] for v, r in zip(verdicts, rows, strict=True)]
+    assert roc_auc_score([row["match"] for row in rows], shares) > 0.8

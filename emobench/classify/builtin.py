@@ -19,11 +19,13 @@ from emobench.types import DEGENERATE, LABELS, Verdict
 
 WEIGHTS = Path(__file__).parent / "builtin.safetensors"
 CARD = Path(__file__).parent / "builtin.json"
+NGRAM_WEIGHT = 2
+"""Of 1, 2 and 3 the best in cross-validation on the corpus."""
 
 
 def features(texts: Sequence[str]) -> Float[np.ndarray, "text feature"]:
     """Embedding and n-grams side by side."""
-    return np.hstack([embed(texts), ngrams(texts)])
+    return np.hstack([embed(texts), NGRAM_WEIGHT * ngrams(texts)])
 
 
 @dataclass(frozen=True, eq=False)
