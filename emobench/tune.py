@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,15 @@ from emobench.progress import Progress
 from emobench.runs import writing
 from emobench.sev import Task
 from emobench.types import EMOTIONS, Decoding
+
+
+def least_sufficient(curve: Mapping[str, float | None], replies: int) -> float:
+    """The least strength whose expression accuracy is within one standard error of the best one's."""
+    share = {float(strength): value or 0.0 for strength, value in curve.items()}
+    best = max(share.values())
+    shrunk = (best * replies + 2) / (replies + 4)  # Agresti and Coull: the plain error is zero at shares of 0 and 1
+    error = math.sqrt(shrunk * (1 - shrunk) / (replies + 4))
+    return min(strength for strength, value in share.items() if value >= best - error)
 
 
 def tune(
@@ -31,7 +42,7 @@ def tune(
     seed: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Evaluate the controller's grid; for each emotion take the strength that expresses most, the least on ties.
+    """Evaluate the controller's grid and choose a strength for each emotion by `least_sufficient`.
 
     The replies are kept under ``out`` as in any run, so an interrupted search goes on. The choice and the curve it
     rests on are written to the artifact's ``strengths.json``.
@@ -61,15 +72,14 @@ def tune(
         }
         for emotion in EMOTIONS
     }
-    chosen = {
-        emotion: float(max(grid, key=lambda strength: (curve[emotion][str(strength)] or 0.0, -strength)))
-        for emotion in EMOTIONS
-    }
+    replies = len(task.samples(limit)) // len(EMOTIONS)
+    chosen = {emotion: least_sufficient(curve[emotion], replies) for emotion in EMOTIONS}
     config = summary["config"]
     result = {
         "chosen": chosen,
         "curve": curve,
-        "replies_each": len(task.samples(limit)) // len(EMOTIONS),
+        "rule": least_sufficient.__doc__,
+        "replies_each": replies,
         **{key: config[key] for key in ("task", "limit", "decoding", "classifier", "batch_size", "seed")},
     }
     strengths = {**artifact.strengths, Path(controller).stem: result}
