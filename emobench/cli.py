@@ -203,6 +203,7 @@ def discover(
     kept = about["config"]["budget_by_kind"]
     circuit = f"{kept['neurons']} neurons and {kept['heads']} heads an emotion"
     typer.echo(f"{circuit}, from {about['data']['groups']} groups: {folder}")
+    typer.echo("Next, choose strengths on validation: emobench tune --controller NAME", err=True)
 
 
 @app.command(

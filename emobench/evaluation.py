@@ -11,9 +11,8 @@ from typing import Any
 import torch
 
 from emobench.classify import Classifier
-from emobench.controllers import Named, Setting
-from emobench.discovery.artifact import artifact_for
-from emobench.generate import ControlOf, Generation, Job, generate_batch, plan_batches
+from emobench.controllers import Named
+from emobench.generate import ControlOf, Generation, Job, asking, generate_batch, plan_batches
 from emobench.models import Model, fold_system
 from emobench.progress import Progress
 from emobench.resources import require_disk
@@ -58,10 +57,7 @@ def evaluate(
 
     todo: list[tuple[Named, ControlOf, ReplyLog, list[list[Job]], int]] = []
     for named in controllers:
-        setting = Setting(
-            named.name, model.sites.n_layers, model.sites.d_model, seed, lambda: artifact_for(model, artifact)
-        )
-        control_of = _asks(named, setting)
+        control_of, setting = asking(model, named, seed, artifact)
         batches = plan_batches(model, samples, control_of, batch_size)
         log = folder.log(named.label, named.identity(setting))
         done = log.keep_whole_batches([[s.id for job in batch for s in job.samples] for batch in batches])
@@ -152,10 +148,6 @@ def scores(rows: Sequence[Row]) -> dict[str, Any]:
         **{emotion: score(of(emotion)) for emotion in EMOTIONS},
         "by_valence": {emotion: {v: score(of(emotion, v)) for v in VALENCES} for emotion in EMOTIONS},
     }
-
-
-def _asks(named: Named, setting: Setting) -> ControlOf:
-    return lambda sample: named.instance.control(sample, setting)
 
 
 def _rows(

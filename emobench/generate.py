@@ -4,12 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from emobench import intervene
+from emobench.controllers import Named, Setting
+from emobench.discovery.artifact import artifact_for
 from emobench.models import Model
-from emobench.types import Control, Decoding, Sample
+from emobench.registry import unknown
+from emobench.sites import Sites
+from emobench.types import SITES, Addition, Control, Decoding, Sample, UserError
 
 ControlOf = Callable[[Sample], Control]
+
+
+def asking(model: Model, named: Named, seed: int, artifact: Path | None) -> tuple[ControlOf, Setting]:
+    """How to ask a controller about a sample, and the setting it sees, which notes what it used."""
+    setting = Setting(
+        named.name, model.sites.n_layers, model.sites.d_model, seed, lambda: artifact_for(model, artifact)
+    )
+    return lambda sample: _checked(named.instance.control(sample, setting), named.name, model.sites), setting
+
+
+def _checked(control: Control, name: str, sites: Sites) -> Control:
+    """A controller's answer, if it can be carried out on this model."""
+    if not isinstance(control, Control):
+        raise UserError(f"the controller {name} answered {control!r}; return emobench.Control(messages, edit).")
+    for message in control.messages:
+        if not isinstance(message, dict) or set(message) != {"role", "content"}:
+            raise UserError(f"the controller {name} sends {message!r}; a message has 'role' and 'content' alone.")
+    for addition in control.edit:
+        _check_addition(addition, name, sites)
+    return control
+
+
+def _check_addition(addition: Addition, name: str, sites: Sites) -> None:
+    if addition.site not in SITES:
+        raise unknown(f"site of the controller {name}", str(addition.site), SITES)
+    if not 0 <= addition.layer < sites.n_layers:
+        raise UserError(
+            f"the controller {name} edits layer {addition.layer}; this model has layers 0 to {sites.n_layers - 1}."
+        )
+    if addition.positions not in ("last", "all"):
+        raise unknown(f"positions of the controller {name}", str(addition.positions), ("last", "all"))
+    if tuple(addition.vector.shape) != (sites.width(addition.site),):
+        raise UserError(
+            f"the controller {name} adds a vector of shape {tuple(addition.vector.shape)} at {addition.site}; "
+            f"this model takes ({sites.width(addition.site)},) there."
+        )
 
 
 @dataclass(frozen=True)

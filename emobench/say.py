@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emobench.controllers import Named, Setting
-from emobench.discovery.artifact import artifact_for
-from emobench.generate import ControlOf, generate_batch, plan_batches
+from emobench.controllers import Named
+from emobench.generate import ControlOf, asking, generate_batch, plan_batches
 from emobench.models import Model
 from emobench.prompts import neutral_messages
 from emobench.types import Control, Decoding, Sample
@@ -18,9 +17,9 @@ def replies(
 ) -> tuple[str, dict[str, str]]:
     """(the uncontrolled reply, the controlled one by emotion), decoded in the same way."""
     samples = [Sample(text, "", "neutral", emotion, "", emotion) for emotion in emotions]
-    setting = Setting(named.name, model.sites.n_layers, model.sites.d_model, 0, lambda: artifact_for(model, artifact))
+    control_of, _ = asking(model, named, 0, artifact)
     plain = _answers(model, samples[:1], lambda sample: Control(neutral_messages(sample)), decoding)
-    controlled = _answers(model, samples, lambda sample: named.instance.control(sample, setting), decoding)
+    controlled = _answers(model, samples, control_of, decoding)
     return plain[emotions[0]], controlled
 
 

@@ -78,6 +78,10 @@ class Sites:
         }
         return places[site]
 
+    def width(self, site: Site) -> int:
+        """How many numbers a site holds at one position."""
+        return {"z": self.n_heads * self.d_head, "a": self.d_mlp}.get(site, self.d_model)
+
     def module(self, path: str) -> nn.Module:
         return self.root.get_submodule(path)
 

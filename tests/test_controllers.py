@@ -9,6 +9,7 @@ import torch
 from emobench import EMOTIONS, Addition, Control, Setting
 from emobench.controllers import controller_files, load_controller, parse_settings, strength_grid
 from emobench.discovery.artifact import Artifact
+from emobench.generate import asking
 from emobench.types import SITES, UserError
 
 LAYERS, WIDTH = 5, 16
@@ -150,3 +151,26 @@ def test_settings_are_parsed_and_checked():
         parse_settings(["strength=3"], ["circuit"])
     with pytest.raises(UserError, match="unknown controller in --set 'circiut'; did you mean 'circuit'"):
         parse_settings(["circiut.strength=3"], ["circuit"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("None", "answered None; return emobench.Control"),
+        ("Control([{'role': 'user', 'text': 'Hi'}])", "a message has 'role' and 'content' alone"),
+        ("Control(m, (Addition('resid_pots', 0, v),))", "unknown site of the controller mine 'resid_pots'; did you"),
+        ("Control(m, (Addition('resid_post', 9, v),))", "edits layer 9; this model has layers 0 to 2"),
+        ("Control(m, (Addition('a', 0, v),))", r"shape \(32,\) at a; this model takes \(48,\)"),
+        ("Control(m, (Addition('z', 0, v, 'first'),))", "unknown positions of the controller mine 'first'"),
+    ],
+)
+def test_an_answer_that_cannot_be_carried_out_is_one_sentence(tiny, tmp_path, samples, answer, message):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import torch\nfrom emobench import Addition, Control, controller, neutral_messages\n"
+        "@controller\nclass Mine:\n    def control(self, sample, setting):\n"
+        f"        m, v = neutral_messages(sample), torch.ones(setting.d_model)\n        return {answer}\n"
+    )
+    control_of, _ = asking(tiny("llama"), load_controller(str(path)), 0, None)
+    with pytest.raises(UserError, match=message):
+        control_of(samples[0])

@@ -117,7 +117,7 @@ def _tensors(model: Model, means: Means, chosen: dict[str, Any]) -> dict[str, Te
                 kept[e, layer, units] = difference[e, layer, units]
         tensors[name] = torch.stack(
             [
-                kept[:, layer] @ weight(projection(layer)).detach().double().cpu().T
+                kept[:, layer] @ weight(projection(layer)).detach().cpu().double().T
                 for layer in range(model.sites.n_layers)
             ],
             dim=1,

@@ -23,7 +23,7 @@ def neuron_contributions(model: Model, means: Means) -> Float64[Tensor, "emotion
     v, a = means.direction("resid_post"), means.activation["a"]
     beta = torch.stack(
         [
-            v[:, layer] @ weight(model.sites.down_proj(layer)).detach().double().cpu()
+            v[:, layer] @ weight(model.sites.down_proj(layer)).detach().cpu().double()
             for layer in range(model.sites.n_layers)
         ],
         dim=1,
@@ -52,7 +52,7 @@ def head_importances(
             loss = _masking_effect(
                 model, layer, seen["z"][:, layer], seen["attn_out"][:, layer], seen["resid_mid"][:, layer], target
             )
-            total[:, layer] += loss.double().cpu().unflatten(0, (count, len(EMOTIONS))).sum(0)
+            total[:, layer] += loss.cpu().double().unflatten(0, (count, len(EMOTIONS))).sum(0)
         on_groups(count)
     return total / len(groups)
 

@@ -80,7 +80,7 @@ def mean_activations(
     rms: dict[Site, Tensor] = {}
     for count, inputs in elicitation_batches(model, groups, batch_groups):
         for site, values in intervene.record(model, inputs, RECORDED).items():
-            values = values.double().cpu()
+            values = values.cpu().double()  # MPS has no float64
             by_emotion = values.unflatten(0, (count, len(EMOTIONS))).sum(0)
             total[site] = total.get(site, 0) + by_emotion
             if site in RESIDUAL:
