@@ -66,6 +66,7 @@ def _main(
 
 
 @app.command(
+    short_help="Run controllers on held-out tasks and print the table.",
     help="""Run controllers on held-out SEV tasks, score the replies and print the table.
 
     \b
@@ -75,7 +76,7 @@ def _main(
     emobench evaluate --controller my_baseline.py --model Qwen/Qwen3-4B --device cuda --batch-size 128
 
     A run that was stopped goes on with the same command; a finished one is only shown.
-    """
+    """,
 )
 def evaluate(
     controller: Annotated[list[str], typer.Option(help="A name, or a .py file of your own; repeatable.")],
@@ -88,16 +89,17 @@ def evaluate(
     classifier: ClassifierOption = "builtin",
     settings: SetOption = None,
     limit: LimitOption = None,
-    out: Annotated[Path | None, typer.Option(help="Output folder; runs/<model>/<task> if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; runs/<model>/<task>[-limit-N] if left out.")] = None,
     batch_size: BatchOption = 48,
     max_new_tokens: TokensOption = 100,
     seed: SeedOption = 0,
     style: Annotated[str, typer.Option("--format", help="Table format: simple, github, latex_booktabs …")] = "simple",
 ) -> None:
     from emobench.controllers import load_controller, parse_settings
-    from emobench.report.table import score_table
+    from emobench.report.table import check_style, score_table
     from emobench.sev import load_task
 
+    check_style(style)
     parameters = parse_settings(settings or [], controller)
     loaded = load_task(task)
     loaded.samples(limit)
@@ -127,12 +129,13 @@ def evaluate(
 
 
 @app.command(
+    short_help="Show a reply without control and under a controller.",
     help="""Show the uncontrolled reply and the controlled one, side by side.
 
     \b
     emobench say "My train was late again" --controller circuit
     emobench say "I found my old diary" --emotion sadness --controller circuit --strength 4
-    """
+    """,
 )
 def say(
     text: Annotated[str, typer.Argument(help="What the user says to the model.")],
@@ -168,12 +171,13 @@ def say(
 
 
 @app.command(
+    short_help="Discover a model's emotion circuit.",
     help="""Discover a model's emotion circuit and write it as an artifact.
 
     \b
     emobench discover
     emobench discover --model Qwen/Qwen3-4B --device cuda --out artifacts/Qwen3-4B
-    """
+    """,
 )
 def discover(
     task: Annotated[str, typer.Option(help="A built-in split, or a JSONL file in the SEV format.")] = "discovery",
@@ -207,11 +211,12 @@ def discover(
 
 
 @app.command(
+    short_help="Choose a controller's strengths on validation.",
     help="""Choose a controller's strength for each emotion on validation scenarios.
 
     \b
     emobench tune --controller circuit --limit 8
-    """
+    """,
 )
 def tune(
     controller: Annotated[str, typer.Option(help="A controller that has a strength.")],
@@ -223,7 +228,7 @@ def tune(
     artifact: ArtifactOption = None,
     classifier: ClassifierOption = "builtin",
     limit: LimitOption = None,
-    out: Annotated[Path | None, typer.Option(help="Output folder; runs/<model>/<task> if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; runs/<model>/<task>[-limit-N] if left out.")] = None,
     batch_size: BatchOption = 48,
     max_new_tokens: TokensOption = 100,
     seed: SeedOption = 0,
@@ -261,11 +266,12 @@ def tune(
 
 
 @app.command(
+    short_help="List controllers, tasks, classifiers or models.",
     help="""List what can be named: controllers, tasks, classifiers or models.
 
     \b
     emobench ls controllers
-    """
+    """,
 )
 def ls(what: Annotated[str, typer.Argument(help="controllers, tasks, classifiers or models.")]) -> None:
     from emobench.listing import LISTS

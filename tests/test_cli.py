@@ -78,6 +78,7 @@ EVALUATE = ("evaluate", "--controller", "none")
         ((*EVALUATE, "--model", "gone.gguf"), "no GGUF file gone.gguf"),
         ((*EVALUATE, "--model", "no-such-owner/no-such-model"), "hub model 'no-such-owner/no-such-model' cannot be"),
         ((*EVALUATE, "--set", "strength=3"), "not of the form"),
+        ((*EVALUATE, "--format", "githob"), "unknown table format 'githob'; did you mean 'github'"),
         ((*EVALUATE, "--artefact", "x"), "--artefact"),
         (
             ("say", "Hello", "--controller", "circuit", "--emotion", "angr"),

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tabulate import tabulate
+from tabulate import tabulate, tabulate_formats
 
+from emobench.registry import unknown
 from emobench.types import EMOTIONS
+
+
+def check_style(style: str) -> None:
+    """Refuse a table format that tabulate does not know; it would print another without a word."""
+    if style not in tabulate_formats:
+        raise unknown("table format", style, tabulate_formats)
 
 
 def score_table(summary: Mapping[str, Any], style: str = "simple") -> str:
