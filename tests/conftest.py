@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import beartype  # noqa: F401 - ahead of nnsight, whose method on `object` beartype cannot take in
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM

@@ -57,8 +57,9 @@ def test_means_do_not_depend_on_batching(tiny, groups, kind):
 def test_head_importance_equals_masking_the_head_and_running_again(tiny, groups, kind):
     model = tiny(kind)
     means = mean_activations(model, groups[:2], 1, ignore)
-    v = means.direction("resid_mid").float()
-    closed = head_importances(model, groups[:2], means, 2, ignore)
+    v = means.direction("resid_mid")
+    closed = head_importances(model, groups[:2], v, 2, ignore)
+    v = v.float()
     sites, naive = model.sites, torch.zeros_like(closed)
     for group in groups[:2]:
         for e, sample in enumerate(group):
@@ -147,13 +148,9 @@ def test_head_importances_equal_the_authors(embedded, shared):
     reference = np.load(shared / "oracle" / "importance.npz")
     groups = groups_of(load_task(str(shared / "oracle" / "sev_three_scenarios.jsonl")).samples())[:3]
 
-    class Given:
-        """The directions that the reference used, which its code had rounded to float16."""
-
-        def direction(self, site):
-            return torch.tensor(reference[f"directions_{site}_used"]).double()
-
-    found = head_importances(embedded, groups, Given(), 3, ignore)
+    # the directions that the reference used, which its code had rounded to float16
+    given = torch.tensor(reference["directions_resid_mid_used"]).double()
+    found = head_importances(embedded, groups, given, 3, ignore)
     assert largest_error(found, reference["head_importance"]) < ORACLE_TOLERANCE
 
 
@@ -164,8 +161,8 @@ def test_allocation_and_selection_equal_the_reference(shared):
     attention, mlp = importance["sublayer_importance"].mean(-1).transpose(1, 0, 2)
     for e, emotion in enumerate(EMOTIONS):
         wanted = reference[emotion]
-        assert select(torch.tensor(neurons[e]), mlp[e], 392, 4) == wanted["mlp"]["neurons"]
-        heads = select(torch.tensor(importance["head_importance"][e]), attention[e], 168, 2)
+        assert select(torch.tensor(neurons[e]), mlp[e].tolist(), 392, 4) == wanted["mlp"]["neurons"]
+        heads = select(torch.tensor(importance["head_importance"][e]), attention[e].tolist(), 168, 2)
         assert heads == wanted["attention"]["heads"]
 
 

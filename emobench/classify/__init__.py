@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from emobench.registry import unknown
 from emobench.types import Verdict
@@ -11,6 +11,7 @@ from emobench.types import Verdict
 CLASSIFIERS = {"builtin": "sentence embeddings and word n-grams, trained on replies written for this project; offline"}
 
 
+@runtime_checkable
 class Classifier(Protocol):
     """Anything that judges texts. ``identity`` is what its verdicts depend on, for the record."""
 

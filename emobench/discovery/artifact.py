@@ -71,7 +71,7 @@ def discover(
     with progress.task("recording activations", len(groups)) as advance:
         means = mean_activations(model, groups, batch_groups, advance)
     with progress.task("ranking heads", len(groups)) as advance:
-        heads = head_importances(model, groups, means, batch_groups, advance)
+        heads = head_importances(model, groups, means.direction("resid_mid"), batch_groups, advance)
     neurons = neuron_contributions(model, means)
     uniform = [1.0] * model.sites.n_layers
     chosen = {

@@ -34,16 +34,17 @@ def neuron_contributions(model: Model, means: Means) -> Float64[Tensor, "emotion
 def head_importances(
     model: Model,
     groups: Sequence[Sequence[Sample]],
-    means: Means,
+    directions: Float64[Tensor, "emotion layer d_model"],
     batch_groups: int,
     on_groups: Callable[[int], None],
 ) -> Float64[Tensor, "emotion layer head"]:
     """Stage 4 in closed form: mean over samples of ⟨N(r), v⟩ − ⟨N(r − W_O[:,h] z_h), v⟩, one pass a sample.
 
+    ``directions`` are those at resid_mid.
     Masking head h changes resid_mid of its own layer by exactly −W_O[:,h] z_h (through the sublayer's own norm, where
     there is one), so no second forward pass is needed.
     """
-    v = means.direction("resid_mid").to(model.device, model.dtype)
+    v = directions.to(model.device, model.dtype)
     total = torch.zeros(len(EMOTIONS), model.sites.n_layers, model.sites.n_heads, dtype=torch.float64)
     for count, inputs in elicitation_batches(model, groups, batch_groups):
         seen = intervene.record(model, inputs, ("z", "attn_out", "resid_mid"))
