@@ -1,5 +1,6 @@
 """What the README shows runs, as it stands there."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from emobench.cli import app
+from emobench.report.table import score_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,3 +65,8 @@ def test_set_up_is_what_the_makefile_does():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("--quiet --disable-pip-version-check ", "")
     for line in commands("setup")[1:]:
         assert line in makefile
+
+
+def test_the_table_is_the_records():
+    record = ROOT / "leaderboard" / "results" / "SmolLM2-135M-Instruct.test-limit-8.json"
+    assert score_table(json.loads(record.read_text(encoding="utf-8"))) in README
