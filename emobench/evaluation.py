@@ -100,7 +100,7 @@ def run_config(
     return {
         "model": {
             "name": model.name,
-            "source": model.source,
+            "source": model.origin,
             "revision": model.revision,
             "hash": model.hash,
             "dtype": str(model.dtype).removeprefix("torch."),

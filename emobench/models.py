@@ -37,6 +37,11 @@ class Model:
     folds_system: bool
 
     @property
+    def origin(self) -> str:
+        """What a record says of where it came from: the hub id, else ``embedded`` or ``file``, never a local path."""
+        return self.source if self.revision or self.source == "embedded" else "file"
+
+    @property
     def end_token_ids(self) -> tuple[int, ...]:
         """The tokens that end a reply."""
         ends = self.hf.generation_config.eos_token_id

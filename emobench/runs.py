@@ -16,7 +16,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,12 @@ class RunFolder:
         """
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
-            _claim(path / "config.json", config, f"the output folder {path} holds another run")
+            _claim(
+                path / "config.json",
+                config,
+                path.glob("*/replies.jsonl"),
+                f"the output folder {path} holds another run",
+            )
         return cls(path)
 
     def log(self, label: str, identity: dict[str, Any]) -> ReplyLog:
@@ -53,7 +58,12 @@ class RunFolder:
         path = self.path / label
         with writing(path):
             path.mkdir(exist_ok=True)
-            _claim(path / "config.json", identity, f"{path} holds replies of a {label} that was set up otherwise")
+            _claim(
+                path / "config.json",
+                identity,
+                path.glob("replies.jsonl"),
+                f"{path} holds replies of a {label} that was set up otherwise",
+            )
         return ReplyLog(path)
 
     def labels(self) -> list[str]:
@@ -123,15 +133,6 @@ class ReplyLog:
                 file.write(text.encode())
                 os.fsync(file.fileno())
 
-    def tokens_per_second(self) -> float | None:
-        """Over the batches whose timing was written."""
-        timing = self.path / "timing.jsonl"
-        if not timing.exists():
-            return None
-        rows = [json.loads(line) for line in timing.read_bytes().split(b"\n")[:-1]]
-        seconds = sum(row["generate_s"] for row in rows)
-        return sum(row["tokens"] for row in rows) / seconds if seconds else None
-
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -156,10 +157,10 @@ def _sample_id(line: bytes) -> str | None:
         return None
 
 
-def _claim(file: Path, config: dict[str, Any], what: str) -> None:
-    """Write the configuration, or check that the one there is the same."""
+def _claim(file: Path, config: dict[str, Any], replies: Iterable[Path], what: str) -> None:
+    """Write the configuration, or check that the one there, under which there are replies, is the same."""
     wanted = json.dumps(config, indent=1, ensure_ascii=False) + "\n"
-    if not file.exists():
+    if not file.exists() or not any(replies):
         _replace(file, wanted)
         return
     try:

@@ -118,6 +118,8 @@ def test_another_run_in_the_folder_is_refused_naming_the_difference(run, tmp_pat
 def test_replies_of_a_controller_set_up_otherwise_are_refused(tmp_path):
     folder = RunFolder.open(tmp_path, {"seed": 0})
     folder.log("mine", {"source": "one"})
+    folder.log("mine", {"source": "none yet"})  # without replies nothing would be mixed
+    folder.log("mine", {"source": "one"}).append([{"id": "a"}], {})
     with pytest.raises(UserError, match=r"set up otherwise .source: 'one' there, 'two' now"):
         folder.log("mine", {"source": "two"})
 

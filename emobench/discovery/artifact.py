@@ -83,7 +83,7 @@ def discover(
     }
     about = {
         "format": FORMAT,
-        "model": {"name": model.name, "hash": model.hash, "source": model.source, "revision": model.revision},
+        "model": {"name": model.name, "hash": model.hash, "source": model.origin, "revision": model.revision},
         "data": {"task": task.name, "hash": task.hash, "groups": len(groups), "limit": limit},
         "config": {
             "accepted": "all",
