@@ -1,4 +1,7 @@
-"""The command line. Every verb loads what it needs when it runs, so that ``--help`` is quick."""
+"""The command line, one function a verb. Every verb loads what it needs when it runs, so that ``--help`` is quick.
+
+Its length is that of the options, which typer wants spelled out for each verb; what a verb does lies elsewhere.
+"""
 
 from __future__ import annotations
 

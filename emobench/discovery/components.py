@@ -40,9 +40,8 @@ def head_importances(
 ) -> Float64[Tensor, "emotion layer head"]:
     """Stage 4 in closed form: mean over samples of ⟨N(r), v⟩ − ⟨N(r − W_O[:,h] z_h), v⟩, one pass a sample.
 
-    ``directions`` are those at resid_mid.
     Masking head h changes resid_mid of its own layer by exactly −W_O[:,h] z_h (through the sublayer's own norm, where
-    there is one), so no second forward pass is needed.
+    there is one), so no second forward pass is needed. ``directions`` are those at resid_mid.
     """
     v = directions.to(model.device, model.dtype)
     total = torch.zeros(len(EMOTIONS), model.sites.n_layers, model.sites.n_heads, dtype=torch.float64)
