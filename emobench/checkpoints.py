@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import io
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
+from emobench.progress import quiet_loading
 from emobench.resources import cache_dir, file_hash, require_disk
 from emobench.types import UserError
 
@@ -65,7 +63,7 @@ def _dequantised(gguf: Path, digest: str) -> Path:
         return target
     require_disk(target, 8 * gguf.stat().st_size, f"the dequantised copy of {gguf.name}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _quiet():
+    with quiet_loading():
         try:
             loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
@@ -87,7 +85,7 @@ def _dequantised(gguf: Path, digest: str) -> Path:
 
 
 def read_checkpoint(folder: str, revision: str | None, dtype: str, source: str) -> tuple[Any, Any]:
-    with _quiet():
+    with quiet_loading():
         try:
             where: dict[str, Any] = {"revision": revision}
             if not Path(folder).is_dir():
@@ -152,18 +150,3 @@ def weights_hash(folder: Path) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the loaders' own progress bars and notes: emobench reports progress itself."""
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # the GGUF reader's bar heeds no switch
-            yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -26,6 +26,8 @@ app = typer.Typer(
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Folder, .gguf file or hub id; the embedded model if left out.")
 ]
+TaskOption = Annotated[str, typer.Option(help="A built-in split, or a JSONL file in the SEV format.")]
+RunFolderOption = Annotated[Path | None, typer.Option(help="Output folder; runs/<model>/<task>[-limit-N] if left out.")]
 RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
 DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 DeviceOption = Annotated[str, typer.Option(help="auto (CUDA, else MPS, else CPU), cpu, cuda or mps.")]
@@ -83,7 +85,7 @@ def _main(
 )
 def evaluate(
     controller: Annotated[list[str], typer.Option(help="A name, or a .py file of your own; repeatable.")],
-    task: Annotated[str, typer.Option(help="A built-in split, or a JSONL file in the SEV format.")] = "test",
+    task: TaskOption = "test",
     model: ModelOption = None,
     revision: RevisionOption = None,
     dtype: DtypeOption = "auto",
@@ -92,13 +94,13 @@ def evaluate(
     classifier: ClassifierOption = "builtin",
     settings: SetOption = None,
     limit: LimitOption = None,
-    out: Annotated[Path | None, typer.Option(help="Output folder; runs/<model>/<task>[-limit-N] if left out.")] = None,
+    out: RunFolderOption = None,
     batch_size: BatchOption = 48,
     max_new_tokens: TokensOption = 100,
     seed: SeedOption = 0,
     style: Annotated[str, typer.Option("--format", help="Table format: simple, github, latex_booktabs …")] = "simple",
 ) -> None:
-    from emobench.controllers import load_controller, parse_settings
+    from emobench.controllers import controller_name, load_controller, parse_settings
     from emobench.report.table import check_style, score_table
     from emobench.sev import load_task
 
@@ -106,7 +108,7 @@ def evaluate(
     parameters = parse_settings(settings or [], controller)
     loaded = load_task(task)
     loaded.samples(limit)
-    named = [load_controller(name, parameters.get(_stem(name))) for name in dict.fromkeys(controller)]
+    named = [load_controller(name, parameters.get(controller_name(name))) for name in dict.fromkeys(controller)]
     judge, lm = _load(classifier, model, revision, dtype, device)
 
     from emobench.evaluation import evaluate as run
@@ -153,15 +155,15 @@ def say(
     settings: SetOption = None,
     max_new_tokens: TokensOption = 60,
 ) -> None:
-    from emobench.controllers import load_controller, parse_settings
+    from emobench.controllers import controller_name, load_controller, parse_settings
     from emobench.registry import unknown
 
     for wanted in emotion or []:
         if wanted not in EMOTIONS:
             raise unknown("emotion", wanted, EMOTIONS)
-    given = [] if strength is None else [f"{_stem(controller)}.strength={strength}"]
+    given = [] if strength is None else [f"{controller_name(controller)}.strength={strength}"]
     parameters = parse_settings([*(settings or []), *given], [controller])
-    named = load_controller(controller, parameters.get(_stem(controller)))
+    named = load_controller(controller, parameters.get(controller_name(controller)))
     _, lm = _load(None, model, revision, dtype, device)
 
     from emobench.report.side_by_side import print_replies
@@ -183,7 +185,7 @@ def say(
     """,
 )
 def discover(
-    task: Annotated[str, typer.Option(help="A built-in split, or a JSONL file in the SEV format.")] = "discovery",
+    task: TaskOption = "discovery",
     model: ModelOption = None,
     revision: RevisionOption = None,
     dtype: DtypeOption = "auto",
@@ -223,7 +225,7 @@ def discover(
 )
 def tune(
     controller: Annotated[str, typer.Option(help="A controller that has a strength.")],
-    task: Annotated[str, typer.Option(help="A built-in split, or a JSONL file in the SEV format.")] = "validation",
+    task: TaskOption = "validation",
     model: ModelOption = None,
     revision: RevisionOption = None,
     dtype: DtypeOption = "auto",
@@ -231,7 +233,7 @@ def tune(
     artifact: ArtifactOption = None,
     classifier: ClassifierOption = "builtin",
     limit: LimitOption = None,
-    out: Annotated[Path | None, typer.Option(help="Output folder; runs/<model>/<task>[-limit-N] if left out.")] = None,
+    out: RunFolderOption = None,
     batch_size: BatchOption = 48,
     max_new_tokens: TokensOption = 100,
     seed: SeedOption = 0,
@@ -283,10 +285,6 @@ def ls(what: Annotated[str, typer.Argument(help="controllers, tasks, classifiers
     if what not in LISTS:
         raise unknown("list", what, LISTS)
     typer.echo(LISTS[what]())
-
-
-def _stem(controller: str) -> str:
-    return Path(controller).stem if controller.endswith(".py") else controller
 
 
 def _default_out(model: str, task: str, limit: int | None) -> Path:

@@ -200,13 +200,18 @@ def _build(cls: Any, name: str, parameters: Mapping[str, str]) -> Controller:
         ) from None
 
 
+def controller_name(given: str) -> str:
+    """What a controller is called, given its name or the path of its file."""
+    return Path(given).stem if given.endswith(".py") else given
+
+
 def parse_settings(settings: Sequence[str], controllers: Sequence[str]) -> dict[str, dict[str, str]]:
     """``["circuit.strength=3"]`` -> ``{"circuit": {"strength": "3"}}``.
 
     Raises:
         UserError: not of that form, or for a controller that is not asked for.
     """
-    names = [Path(name).stem if name.endswith(".py") else name for name in controllers]
+    names = [controller_name(given) for given in controllers]
     parsed: dict[str, dict[str, str]] = {}
     for setting in settings:
         target, equals, value = setting.partition("=")

@@ -12,14 +12,14 @@ import torch
 
 from emobench.classify import Classifier
 from emobench.controllers import Named
-from emobench.generate import ControlOf, Generation, Job, asking, generate_batch, plan_batches
+from emobench.generate import ControlOf, Generation, Job, asking, controls_for, generate_batch, plan_batches
 from emobench.models import Model, fold_system
 from emobench.progress import Progress
 from emobench.resources import require_disk
 from emobench.runs import ReplyLog, Row, RunFolder
 from emobench.sev import Task
 from emobench.stats import expression
-from emobench.types import EMOTIONS, VALENCES, Decoding, Sample, Verdict
+from emobench.types import EMOTIONS, VALENCES, Control, Decoding, Sample, Verdict
 from emobench.versions import hardware, versions
 
 BYTES_A_REPLY = 2000
@@ -69,8 +69,9 @@ def evaluate(
         with progress.task(named.label, total, " replies") as advance:
             for number, batch in enumerate(batches[done:], done):
                 torch.manual_seed(seed + number)
+                controls = controls_for(batch, control_of)
                 started = time.perf_counter()
-                generations = generate_batch(model, batch, control_of, decoding, clock.start(len(batch), advance))
+                generations = generate_batch(model, batch, controls, decoding, clock.start(len(batch), advance))
                 generated = time.perf_counter()
                 verdicts = classifier.classify([generation.text for generation in generations])
                 timing = {
@@ -79,7 +80,7 @@ def evaluate(
                     "generate_s": round(generated - started, 3),
                     "classify_s": round(time.perf_counter() - generated, 3),
                 }
-                log.append(_rows(model, batch, control_of, generations, verdicts), timing)
+                log.append(_rows(model, batch, controls, generations, verdicts), timing)
                 clock.finish(len(batch), advance)
 
     summary = summarise(folder, samples, [named.label for named in controllers])
@@ -103,7 +104,7 @@ def run_config(
             "source": model.origin,
             "revision": model.revision,
             "hash": model.hash,
-            "dtype": str(model.dtype).removeprefix("torch."),
+            "dtype": model.dtype_name,
             "device": model.device.type,
             "folded_system": model.folds_system,
         },
@@ -153,13 +154,13 @@ def scores(rows: Sequence[Row]) -> dict[str, Any]:
 def _rows(
     model: Model,
     batch: Sequence[Job],
-    control_of: ControlOf,
+    controls: Sequence[Control],
     generations: Sequence[Generation],
     verdicts: Sequence[Verdict],
 ) -> list[Row]:
     rows = []
-    for job, generation, verdict in zip(batch, generations, verdicts, strict=True):
-        messages = control_of(job.samples[0]).messages
+    for job, control, generation, verdict in zip(batch, controls, generations, verdicts, strict=True):
+        messages = fold_system(control.messages) if model.folds_system else control.messages
         for sample in job.samples:
             rows.append(
                 {
@@ -168,7 +169,7 @@ def _rows(
                     "valence": sample.valence,
                     "theme": sample.theme,
                     "skeleton_id": sample.skeleton_id,
-                    "messages": fold_system(messages) if model.folds_system else messages,
+                    "messages": messages,
                     "reply": generation.text,
                     "tokens": generation.n_tokens,
                     "ended": generation.ended,

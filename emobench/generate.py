@@ -91,17 +91,21 @@ def plan_batches(model: Model, samples: Iterable[Sample], control_of: ControlOf,
     return [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
 
 
+def controls_for(batch: Sequence[Job], control_of: ControlOf) -> list[Control]:
+    """The control of each job of a batch."""
+    return [control_of(job.samples[0]) for job in batch]
+
+
 def generate_batch(
     model: Model,
     batch: Sequence[Job],
-    control_of: ControlOf,
+    controls: Sequence[Control],
     decoding: Decoding,
     on_step: Callable[[], None] = lambda: None,
 ) -> list[Generation]:
-    """The replies to a batch, in its order; ``on_step`` is called after every token."""
+    """The replies to a batch under its controls, in its order; ``on_step`` is called after every token."""
     inputs = model.encode([job.prompt for job in batch])
-    edits = [control_of(job.samples[0]).edit for job in batch]
-    rows = intervene.generate(model, inputs, edits, decoding, on_step)
+    rows = intervene.generate(model, inputs, [control.edit for control in controls], decoding, on_step)
     generations = []
     for row in rows.tolist():
         text, n_tokens = model.decode(row)

@@ -42,6 +42,10 @@ class Model:
         return self.source if self.revision or self.source == "embedded" else "file"
 
     @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
     def end_token_ids(self) -> tuple[int, ...]:
         """The tokens that end a reply."""
         ends = self.hf.generation_config.eos_token_id

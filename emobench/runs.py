@@ -78,7 +78,7 @@ class RunFolder:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         with writing(self.path):
-            _replace(self.path / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+            replace_text(self.path / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _claim(file: Path, config: dict[str, Any], replies: Iterable[Path], what: st
     """Write the configuration, or check that the one there, under which there are replies, is the same."""
     wanted = json.dumps(config, indent=1, ensure_ascii=False) + "\n"
     if not file.exists() or not any(replies):
-        _replace(file, wanted)
+        replace_text(file, wanted)
         return
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -183,7 +183,8 @@ def _difference(found: Any, wanted: Any, path: str = "") -> str:
     return f"{path or 'configuration'}: {found!r} there, {wanted!r} now"
 
 
-def _replace(file: Path, text: str) -> None:
+def replace_text(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     scratch = file.with_suffix(".tmp")
     scratch.write_text(text, encoding="utf-8")
     scratch.replace(file)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emobench.controllers import Named
-from emobench.generate import ControlOf, asking, generate_batch, plan_batches
+from emobench.generate import ControlOf, asking, controls_for, generate_batch, plan_batches
 from emobench.models import Model
 from emobench.prompts import neutral_messages
 from emobench.types import Control, Decoding, Sample
@@ -26,6 +26,7 @@ def replies(
 def _answers(model: Model, samples: Sequence[Sample], control_of: ControlOf, decoding: Decoding) -> dict[str, str]:
     answers: dict[str, str] = {}
     for batch in plan_batches(model, samples, control_of, len(samples)):
-        for job, generation in zip(batch, generate_batch(model, batch, control_of, decoding), strict=True):
+        generations = generate_batch(model, batch, controls_for(batch, control_of), decoding)
+        for job, generation in zip(batch, generations, strict=True):
             answers |= {sample.target: generation.text for sample in job.samples}
     return answers

@@ -36,7 +36,7 @@ class Task:
     hash: str
     records: tuple[Record, ...]
 
-    def samples(self, limit: int | None = None, emotions: Sequence[str] = EMOTIONS) -> list[Sample]:
+    def samples(self, limit: int | None = None) -> list[Sample]:
         """Six samples a (scenario, valence), in file order.
 
         ``limit`` keeps that many scenarios, taken in turn from each theme, so that a part is spread like the whole.
@@ -52,7 +52,7 @@ class Task:
             for r in self.records
             if id(r) in chosen
             for valence in VALENCES
-            for emotion in emotions
+            for emotion in EMOTIONS
         ]
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from emobench.classify import Classifier
-from emobench.controllers import load_controller, tuning_grid
+from emobench.controllers import controller_name, load_controller, tuning_grid
 from emobench.discovery.artifact import Artifact
 from emobench.evaluation import evaluate
 from emobench.models import Model
 from emobench.progress import Progress
-from emobench.runs import writing
+from emobench.runs import replace_text, writing
 from emobench.sev import Task
 from emobench.types import EMOTIONS, Decoding
 
@@ -82,8 +82,7 @@ def tune(
         "replies_each": replies,
         **{key: config[key] for key in ("task", "limit", "decoding", "classifier", "batch_size", "seed")},
     }
-    strengths = {**artifact.strengths, Path(controller).stem: result}
+    strengths = {**artifact.strengths, controller_name(controller): result}
     with writing(artifact.path):
-        text = json.dumps(dict(sorted(strengths.items())), indent=1) + "\n"
-        (artifact.path / "strengths.json").write_text(text, encoding="utf-8")
+        replace_text(artifact.path / "strengths.json", json.dumps(dict(sorted(strengths.items())), indent=1) + "\n")
     return result

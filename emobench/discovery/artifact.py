@@ -91,7 +91,7 @@ def discover(
             "budget": total,
             "budget_by_kind": asdict(split),
             "batch_groups": batch_groups,
-            "dtype": str(model.dtype).removeprefix("torch."),
+            "dtype": model.dtype_name,
             "device": model.device.type,
             "folded_system": model.folds_system,
         },
